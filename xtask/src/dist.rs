@@ -173,7 +173,7 @@ fn program(arch: Arch) -> Result<()> {
 
 /// Where the packages' program is once `cargo xtask dist --program` has built it.
 pub(crate) fn built_program() -> PathBuf {
-    Tree::this(Arch::Amd64).built().join("twtrace")
+    Tree::this(Arch::Amd64).program()
 }
 
 /// `SOURCE_DATE_EPOCH`, else the time of the commit.

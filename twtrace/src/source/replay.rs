@@ -21,7 +21,7 @@ use crate::recording::OpenError;
 pub enum Error {
     /// The recording cannot be read, or cannot be read again.
     #[error(transparent)]
-    OpenReplay(#[from] OpenError),
+    Open(#[from] OpenError),
     /// The view could not write.
     #[error(transparent)]
     Output(#[from] std::io::Error),

@@ -40,9 +40,14 @@ impl Tree {
         Tree { commit: commit(&root), target_dir: project::target_dir(), root, arch }
     }
 
-    /// Where the program is once it is built.
+    /// The folder that it is built into.
     pub(super) fn built(&self) -> PathBuf {
         self.target_dir.join(self.arch.target()).join(PROFILE)
+    }
+
+    /// The program, once it is built.
+    pub(super) fn program(&self) -> PathBuf {
+        self.built().join("twtrace")
     }
 
     /// `cargo` in this tree.
@@ -81,7 +86,7 @@ pub(super) fn build(tree: &Tree) -> Result<PathBuf> {
         None => command.env_remove("TWTRACE_COMMIT"),
     };
     sh::run(&mut command)?;
-    let program = tree.built().join("twtrace");
+    let program = tree.program();
     names_no_path_of(tree, &program)?;
     Ok(program)
 }

@@ -43,83 +43,22 @@ fn snake(name: &str) -> String {
     words
 }
 
-/// What a file names: types, modules, functions, constants, fields and variables. Names of tests are sentences.
+/// The names in a file, of what it defines and of what it uses. Names of tests are sentences.
 struct Names {
     found: Vec<(String, usize)>,
 }
 
-impl Names {
-    fn add(&mut self, name: &syn::Ident) {
+impl<'ast> Visit<'ast> for Names {
+    fn visit_ident(&mut self, name: &'ast syn::Ident) {
         self.found.push((name.to_string(), name.span().start().line));
     }
-}
 
-impl<'ast> Visit<'ast> for Names {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        if !item.attrs.iter().any(|attribute| attribute.path().is_ident("test")) {
-            self.add(&item.sig.ident);
+        if item.attrs.iter().any(|attribute| attribute.path().is_ident("test")) {
+            visit::visit_block(self, &item.block);
+        } else {
+            visit::visit_item_fn(self, item);
         }
-        visit::visit_item_fn(self, item);
-    }
-
-    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.add(&item.sig.ident);
-        visit::visit_impl_item_fn(self, item);
-    }
-
-    fn visit_trait_item_fn(&mut self, item: &'ast syn::TraitItemFn) {
-        self.add(&item.sig.ident);
-        visit::visit_trait_item_fn(self, item);
-    }
-
-    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
-        self.add(&item.ident);
-        visit::visit_item_trait(self, item);
-    }
-
-    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
-        self.add(&item.ident);
-        visit::visit_item_type(self, item);
-    }
-
-    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
-        self.add(&item.ident);
-        visit::visit_item_const(self, item);
-    }
-
-    fn visit_item_static(&mut self, item: &'ast syn::ItemStatic) {
-        self.add(&item.ident);
-        visit::visit_item_static(self, item);
-    }
-
-    fn visit_variant(&mut self, variant: &'ast syn::Variant) {
-        self.add(&variant.ident);
-        visit::visit_variant(self, variant);
-    }
-
-    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
-        self.add(&item.ident);
-        visit::visit_item_struct(self, item);
-    }
-
-    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
-        self.add(&item.ident);
-        visit::visit_item_enum(self, item);
-    }
-
-    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
-        self.add(&item.ident);
-        visit::visit_item_mod(self, item);
-    }
-
-    fn visit_field(&mut self, field: &'ast syn::Field) {
-        field.ident.iter().for_each(|name| self.add(name));
-        visit::visit_field(self, field);
-    }
-
-    fn visit_pat_ident(&mut self, pattern: &'ast syn::PatIdent) {
-        self.add(&pattern.ident);
-        visit::visit_pat_ident(self, pattern);
     }
 }
 

@@ -40,13 +40,13 @@ pub(crate) struct Counted {
     pub(crate) text: String,
 }
 
-/// Runs `twtrace-scenarios instructions` with `words` on each kernel, one after the other.
+/// Runs `twtrace-scenarios instructions` on each kernel with each of `all_words`, one after the other, each in a guest of its own.
 ///
 /// # Errors
 /// Where a guest cannot be prepared, or does not come to its end.
 pub(crate) fn run(
     labels: &[String],
-    words: &[String],
+    all_words: &[Vec<String>],
     programs: &Path,
     bpf_object: Option<&Path>,
 ) -> Result<Vec<Counted>> {
@@ -54,20 +54,22 @@ pub(crate) fn run(
     let mut all = Vec::new();
     for kernel in kernels::get(labels, Arch::Amd64)? {
         let archive = contents.archive(&kernel)?;
-        let boot = Boot {
-            kernel: &kernel,
-            archive: &archive,
-            // The kernel's address and the stacks' are not left to chance either.
-            words: format!("nokaslr norandmaps twtrace.instructions={}", words.join(";")),
-            machine: &MACHINE,
-            suffix: "-count",
-            deadline: DEADLINE,
-            shown: |line| line.starts_with("count: {\"backend\""),
-        };
-        let (text, log) = boot.run()?;
-        let text = text.replace('\r', "");
-        let counted = Counted::read(&kernel.label, &text);
-        all.push(counted.with_context(|| format!("kernel {}: see {}", kernel.version, log.display()))?);
+        for words in all_words {
+            let boot = Boot {
+                kernel: &kernel,
+                archive: &archive,
+                // The kernel's address and the stacks' are not left to chance either.
+                words: format!("nokaslr norandmaps twtrace.instructions={}", words.join(";")),
+                machine: &MACHINE,
+                suffix: "-count",
+                deadline: DEADLINE,
+                shown: |line| line.starts_with("count: {\"backend\""),
+            };
+            let (text, log) = boot.run()?;
+            let text = text.replace('\r', "");
+            let counted = Counted::read(&kernel.label, &text);
+            all.push(counted.with_context(|| format!("kernel {}: see {}", kernel.version, log.display()))?);
+        }
     }
     Ok(all)
 }

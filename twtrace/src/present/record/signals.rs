@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use signal_hook_registry::register_sigaction;
 
-use crate::source::session::signals::{Signals, heard};
+use crate::source::session::signals::{Signals, is_heard};
 
 const WATCHED: [libc::c_int; 3] = Signals::ENDING;
 /// `si_code` (sigaction(2)) of the last signal of each kind.
@@ -17,10 +17,7 @@ static LAST: AtomicI32 = AtomicI32::new(0);
 
 /// Starts to look where the signals that end a trace come from. What else they do stays as it is.
 pub(super) fn watch() -> io::Result<()> {
-    for signal in heard() {
-        let Some((_, code)) = WATCHED.into_iter().zip(&CODES).find(|(watched, _)| *watched == signal) else {
-            continue;
-        };
+    for (signal, code) in WATCHED.into_iter().zip(&CODES).filter(|(signal, _)| is_heard(*signal)) {
         let note = move |info: &libc::siginfo_t| {
             code.store(info.si_code, Ordering::Relaxed);
             LAST.store(signal, Ordering::Release);

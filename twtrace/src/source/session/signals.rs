@@ -25,7 +25,8 @@ impl Signals {
     /// # Errors
     /// Of the kernel.
     pub fn listen() -> io::Result<Self> {
-        let each = heard().map(|number| Ok((number, signal(SignalKind::from_raw(number))?)));
+        let heard = Self::ENDING.into_iter().filter(|number| is_heard(*number));
+        let each = heard.map(|number| Ok((number, signal(SignalKind::from_raw(number))?)));
         each.collect::<io::Result<_>>().map(Self)
     }
 
@@ -42,9 +43,9 @@ impl Signals {
     }
 }
 
-/// Those of [`Signals::ENDING`] that end a trace of this process.
-pub fn heard() -> impl Iterator<Item = i32> {
-    Signals::ENDING.into_iter().filter(|number| *number != libc::SIGHUP || !is_ignored(*number))
+/// Whether one of [`Signals::ENDING`] ends a trace of this process.
+pub fn is_heard(signal: i32) -> bool {
+    signal != libc::SIGHUP || !is_ignored(signal)
 }
 
 /// Whether a signal is ignored: by whoever started us, for nothing in here ignores one of [`Signals::ENDING`].
@@ -58,7 +59,7 @@ fn is_ignored(signal: i32) -> bool {
 
 /// From now on, signals that end a trace end the process: for what is still to be done, nobody listens to them.
 pub fn let_go() {
-    for number in heard() {
+    for number in Signals::ENDING.into_iter().filter(|number| is_heard(*number)) {
         // SAFETY: the default action needs no handler.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
