@@ -136,7 +136,7 @@ fn count(wish: &Wish, object: Option<&Path>) -> Result<(Counts, Vec<String>)> {
     };
     let mut counts = Counts::default();
     let mut problems = Vec::new();
-    // Each in a guest of its own: fentry after tracepoints counted a third more than fentry by itself.
+    // Each in a guest of its own, so that none finds what another has left.
     let all_words: Vec<_> = or_all(&wish.backends, &vm::BACKENDS).into_iter().map(words).collect();
     for counted in vm::counting::run(&wish.kernels, &all_words, &programs, object)? {
         problems.extend(counts.add(&counted)?);
